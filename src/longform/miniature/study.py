@@ -1,5 +1,6 @@
 """The miniature world of a study: its server, at an address that stays the same when the study is resumed."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -40,11 +41,20 @@ def serve_world(settings: WorldSettings, folder: Path) -> Iterator[MakeWorld]:
     """
     prepare_process()
     path = folder / _ADDRESS
-    port = int(path.read_text(encoding="utf-8").rpartition(":")[2].removesuffix("/v1")) if path.exists() else 0
+    port = _port_in(path) if path.exists() else 0
     with serve_study_world(settings, port=port) as base_url:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(path, base_url)
         yield partial(_write, base_url)
+
+
+def _port_in(path: Path) -> int:
+    found = re.fullmatch(r"http://.*:(\d{1,5})/v1", path.read_text(encoding="utf-8", errors="replace").strip())
+    if found is None:
+        raise BadInputError(
+            f"{path}: not an address; delete it to begin with a new one, whose answers are requested anew"
+        )
+    return int(found[1])
 
 
 def _write(base_url: str, folder: Path, settings: Mapping[str, Any], seed: int) -> None:

@@ -414,6 +414,32 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
+def take_lock(path: Path, *, doing: str) -> IO[str]:
+    """Lock a file for this process, whose pid it then has; the lock ends when the file is closed, or with the process.
+
+    Args:
+        path: The file, which is made if it is missing.
+        doing: What the other process does, in the error.
+
+    Raises:
+        BadInputError: another process holds the lock.
+        OSError: the file cannot be made or locked.
+    """
+    with ExitStack() as opened:
+        file = opened.enter_context(path.open("a+"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise BadInputError(f"{path.parent}: another process (pid {owner}) {doing}") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        opened.pop_all()
+    return file
+
+
 def _lock(file: IO[bytes], path: Path) -> None:
     """Lock out other processes, if the file system supports locks."""
     try:

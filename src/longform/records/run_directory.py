@@ -4,16 +4,14 @@ A checkpoint is written to a temporary folder and renamed when it is complete, s
 always be resumed. One process at a time owns a run, by an operating-system lock that ends with the process.
 """
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
 from longform.records.database import RunDatabase
 from longform.records.errors import BadInputError
+from longform.records.files import take_lock
 from longform.records.folders import write_folder
 
 
@@ -39,7 +37,7 @@ class RunDirectory:
         run = cls(Path(path))
         try:
             run.checkpoints_path.mkdir(parents=True, exist_ok=True)
-            run._take((run.path / "lock").open("a+"))
+            run._lock = take_lock(run.path / "lock", doing="is writing this run")
         except OSError as error:
             raise BadInputError(f"{path}: cannot be used as a run directory: {error.strerror}") from error
         try:
@@ -120,22 +118,6 @@ class RunDirectory:
         shutil.rmtree(place, ignore_errors=True)
         write_folder(place, write)
         return place
-
-    def _take(self, lock: IO[str]) -> None:
-        """Lock the run for this process and write its pid into the lock file, or raise."""
-        with ExitStack() as opened:
-            opened.callback(lock.close)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                owner = lock.read().strip() or "unknown"
-                raise BadInputError(f"{self.path}: another process (pid {owner}) is writing this run") from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            opened.pop_all()
-        self._lock = lock
 
 
 def open_run(path: str | Path) -> RunDirectory:

@@ -21,15 +21,15 @@ class Floor:
     is_percentile: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> "Floor":
-        """Parse a score such as `4.5` or a percentile such as `p20`.
+    def parse(cls, text: str, *, place: str = "--floor") -> "Floor":
+        """Parse a score such as `4.5` or a percentile such as `p20`; an error begins with `place`.
 
         Raises:
             BadInputError: the text is neither.
         """
         match = re.fullmatch(r"(p?)([+-]?\d+(?:\.\d+)?)", text)
         if not match or (match[1] and not 0 <= float(match[2]) <= 100):
-            raise BadInputError(f"--floor {text}: needs a score such as 4.5 or a percentile such as p20")
+            raise BadInputError(f"{place} {text}: needs a score such as 4.5 or a percentile such as p20")
         return cls(float(match[2]), bool(match[1]))
 
 

@@ -70,8 +70,12 @@ class LoadedStrategy:
             )
 
 
-def load_strategy(name: str) -> LoadedStrategy:
+def load_strategy(name: str, *, place: str = "--strategy") -> LoadedStrategy:
     """The strategy of a name: of this package, of an entry point of `longform.selection`, or `module.path:Name`.
+
+    Args:
+        name: The name.
+        place: The flag or key that names it, for errors.
 
     Raises:
         BadInputError: unknown name (the error suggests the nearest one), or the plugin cannot be loaded or called.
@@ -80,14 +84,14 @@ def load_strategy(name: str) -> LoadedStrategy:
         return LoadedStrategy(name)
     installed = plugin_names("longform.selection")
     if ":" not in name and name not in installed:
-        raise BadInputError(f"--strategy: {describe_unknown(name, [*_BUILTIN, *installed], what='strategy')}")
+        raise BadInputError(f"{place}: {describe_unknown(name, [*_BUILTIN, *installed], what='strategy')}")
     plugin = load_plugin(name, "longform.selection")
     if not callable(plugin.object) or inspect.isclass(plugin.object):
-        raise BadInputError(f"--strategy {name}: expected a function, not {type(plugin.object).__name__}")
+        raise BadInputError(f"{place} {name}: expected a function, not {type(plugin.object).__name__}")
     try:
         inspect.signature(plugin.object).bind((), **_accepted(plugin.object, {"seed": 0, "prompts": {}}))
     except TypeError as error:
-        raise BadInputError(f"--strategy {name}: cannot be called with candidates: {error}") from None
+        raise BadInputError(f"{place} {name}: cannot be called with candidates: {error}") from None
     except ValueError:  # not written in Python
         pass
     return LoadedStrategy(name, plugin)

@@ -8,7 +8,9 @@ from longform.evaluation.benchmarks.catalogue import find_benchmark, read_set
 from longform.recipe.loading import load_stored_recipe
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
+from longform.records.files import read_rows
 from longform.records.resume import flatten
+from longform.records.schemas import Prompt
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.plan import OPERATION
 from longform.studies.results import prompts_of_part
@@ -27,9 +29,8 @@ def check_study(plan: StudyPlan) -> None:
     Raises:
         BadInputError: something cannot be used.
     """
-    data = {(it.bench, it.data) for it in plan.study.examine if it.bench is not None and it.data is not None}
-    for name, path in data:
-        read_set(find_benchmark(name), path)
+    _check_benchmarks(plan)
+    _check_prompts(plan)
     _check_arms(plan)
     _check_measurements(plan)
     for task in plan.tasks.values():
@@ -37,6 +38,42 @@ def check_study(plan: StudyPlan) -> None:
         _check_defaults(task)
         if isinstance(task.work, TrainWork) and not any(it in plan.tasks for it in task.needs):
             plan_training(task.work.recipe)
+
+
+def _check_benchmarks(plan: StudyPlan) -> None:
+    """Check the data of benchmarks, and that those with a judge have one.
+
+    Raises:
+        BadInputError: the data is invalid, or a judge is missing or not needed.
+    """
+    for examination in plan.study.examine:
+        if examination.bench is None or examination.data is None:
+            continue
+        benchmark = find_benchmark(examination.bench)
+        if (benchmark.card.judging is None) == bool(examination.judge):
+            what = "leave out `judge`: its answers are verified" if examination.judge else "needs `judge`"
+            raise BadInputError(f"{plan.source}: examine: {examination.bench}: {what}")
+        read_set(benchmark, examination.data)
+
+
+def _check_prompts(plan: StudyPlan) -> None:
+    """Check the prompts that the study does not make, before anything is trained or paid.
+
+    Raises:
+        BadInputError: `FILE:LINE: field: what is wrong`, or a file has no prompts.
+    """
+    paths: dict[Path, None] = {}
+    for task in plan.tasks.values():
+        if isinstance(task.work, WriteWork | CriteriaWork):
+            paths[task.work.prompts] = None
+        elif isinstance(task.work, TrainWork):
+            data, validation = task.work.recipe.data, task.work.recipe.validation
+            given = [data.prompts, None if validation is None else validation.prompts]
+            paths |= dict.fromkeys(Path(it) for it in given if it is not None)
+    for path in paths:
+        if not _is_made(str(path), plan):
+            for _ in read_rows(path, Prompt):
+                pass
 
 
 def _check_arms(plan: StudyPlan) -> None:
@@ -49,7 +86,10 @@ def _check_arms(plan: StudyPlan) -> None:
     for run in plan.runs:
         same = arms.setdefault(run.policies[run.last].key, run.arm)
         if same != run.arm:
-            raise BadInputError(f"arms.{run.arm}: is the same as arms.{same}, in every setting that changes its policy")
+            raise BadInputError(
+                f"{plan.source}: arms.{run.arm}: is the same as arms.{same}, in every setting that changes its policy; "
+                "leave one of them out"
+            )
 
 
 def _check_measurements(plan: StudyPlan) -> None:
@@ -63,9 +103,14 @@ def _check_measurements(plan: StudyPlan) -> None:
     for column, (examination, _) in plan.study.columns.items():
         beyond = next((it for it in examination.at if isinstance(it, int) and it > last), None)
         if beyond is not None:
-            raise BadInputError(f"examine: {column}: at: step {beyond} is after the last step of every arm, {last}")
+            raise BadInputError(
+                f"{plan.source}: examine: {column}: at: step {beyond} is after the last step of every arm, {last}; "
+                "name an earlier one, or `last`"
+            )
         if column not in measured:
-            raise BadInputError(f"examine: {column}: no arm has a policy to measure at these steps; see `at`")
+            raise BadInputError(
+                f"{plan.source}: examine: {column}: no arm has a policy to measure at these steps; see `at`"
+            )
     parts = {(it.column, it.prompts): it.where for it in plan.measurements}
     for (column, prompts), where in parts.items():
         if prompts is not None and prompts.exists():
@@ -128,7 +173,7 @@ def _check_models(plan: StudyPlan, task: StudyTask) -> None:
         for name in names:
             if find_model(specs, name, path=models).prices is None and needs_prices:
                 raise BadInputError(
-                    f"budget: {models} has no `prices` for {name!r}, so its cost cannot be counted; add them"
+                    f"{plan.source}: budget: {models} has no `prices` for {name!r}, so its cost cannot be counted; add them"
                 )
 
 

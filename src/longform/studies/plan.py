@@ -9,6 +9,7 @@ from math import gcd
 from pathlib import Path
 from typing import Any
 
+from longform.evaluation.benchmarks.catalogue import find_benchmark
 from longform.planning.cluster import checkpoint_folder, policies_folder
 from longform.recipe.recipe import Recipe
 from longform.records.errors import BadInputError
@@ -273,6 +274,12 @@ class _Planner(StepPlanner):
     ) -> str:
         assert examination.bench is not None, "of a benchmark"
         assert examination.data is not None, "checked by StudyExamination"
+        find_benchmark(examination.bench)
+        if self._needs_files and not examination.data.exists():
+            raise BadInputError(
+                f"{examination.data}: no such file; `longform bench fetch {examination.bench} --out {examination.data}` "
+                "downloads it"
+            )
         models, data = self.models(run.arm, run.seed), self.resolve_input(str(examination.data), run.arm, run.seed)
         facts = {
             "bench": examination.bench,

@@ -180,7 +180,10 @@ def _read_examination(plan: StudyPlan, measurement: Measurement) -> dict[str, fl
     folder, prompts = plan.tasks[measurement.task].folder, measurement.prompts
     if not (folder / VALUES).exists():
         return {}
-    values = read_values(folder)
+    try:
+        values = read_values(folder)
+    except BadInputError as error:
+        raise BadInputError(f"{error}; delete this file and run the study again") from None
     if prompts is None:
         return values
     chosen = prompts_of_part(prompts, measurement.where, column=measurement.column)

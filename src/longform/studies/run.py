@@ -11,22 +11,44 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-from longform.records.errors import BudgetSpentError, LongformError, StoppedError
+from longform.records.errors import BadInputError, BudgetSpentError, LongformError, StoppedError
+from longform.records.files import take_lock
 from longform.records.progress import ProgressDisplay, no_progress
+from longform.studies.examine import VALUES
 from longform.studies.history import record_study
 from longform.studies.money import share_of_budget
 from longform.studies.page import findings_of
 from longform.studies.results import read_results
 from longform.studies.tasks import FinishedTask, StudyPlan, StudyTask
-from longform.studies.work import MakeWorld, TaskContext
+from longform.studies.work import CriteriaWork, GradeWork, MakeWorld, SelectWork, SftWork, TaskContext, WriteWork
 
 OnTask = Callable[[StudyTask, int, int], None]
 """Called with (finished task, number of finished tasks, number of all tasks)."""
 
 
 def missing_tasks(plan: StudyPlan) -> list[StudyTask]:
-    """The tasks that are not done, each after those that it needs."""
-    return [task for key, task in plan.tasks.items() if FinishedTask.read(plan.folder, key) is None]
+    """The tasks to do, each after those that it needs.
+
+    These are the tasks that are not done, the examinations whose values were deleted, and what was deleted of the tasks that
+    one of them needs. So what is no longer needed may be deleted, and is not made again.
+    """
+    measuring = {it.task for it in plan.measurements if it.metric is None}
+    missing, needed = set[str](), set[str]()
+    for key, task in reversed(plan.tasks.items()):
+        is_lost = (key in measuring and not (task.folder / VALUES).exists()) or (
+            key in needed and not _made(task).exists()
+        )
+        if is_lost or FinishedTask.read(plan.folder, key) is None:
+            missing.add(key)
+            needed |= set(task.needs)
+    return [task for key, task in plan.tasks.items() if key in missing]
+
+
+def _made(task: StudyTask) -> Path:
+    """The file or folder that other tasks read."""
+    if isinstance(task.work, WriteWork | CriteriaWork | GradeWork | SelectWork):
+        return task.work.out
+    return task.work.recipe.out if isinstance(task.work, SftWork) else task.folder
 
 
 def run_study(
@@ -50,7 +72,20 @@ def run_study(
         BadInputError: something that the study names cannot be used.
         StoppedError: a task stopped, or the budget is spent; the next call continues.
     """
-    plan.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        lock = take_lock(
+            plan.folder / "lock", doing="is running a study in this folder; wait for it, or name another --out"
+        )
+    except OSError as error:
+        raise BadInputError(f"{plan.folder}: cannot be written: {error.strerror}") from error
+    with lock:
+        _run_missing(plan, jobs, make_world, progress, on_task)
+
+
+def _run_missing(
+    plan: StudyPlan, jobs: int, make_world: MakeWorld | None, progress: ProgressDisplay, on_task: OnTask
+) -> None:
     record_study(plan)
     missing = missing_tasks(plan)
     done = len(plan.tasks) - len(missing)

@@ -7,7 +7,16 @@ from math import gcd
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from longform.recipe.loading import first_error, known_fields, missing_beside
 from longform.recipe.recipe import Recipe
@@ -27,7 +36,7 @@ _OF_THE_STUDY = {
     "models": "`models` of the study",
 }
 """Keys of a recipe that the study sets, and by what."""
-At = int | str
+At = Annotated[int, Field(strict=True)] | str
 
 
 def _one_or_more(*types: str) -> WithJsonSchema:
@@ -153,7 +162,7 @@ class StudyExamination(_Part):
     compare: str | None = None
     """The win rate against `start` (the arm's policy before training), another arm's last policy, or a model of models.yaml;
     in both orders, ties half."""
-    elo: dict[str, float] | None = Field(default=None, min_length=1)
+    elo: dict[str, FiniteFloat] | None = Field(default=None, min_length=1)
     """The rating from games against models of models.yaml whose ratings are fixed here."""
     answer: AnswerForm | None = None
     """The fraction of the responses whose final answer is the prompt's `meta.answer`, in this form of the reward `kind:
@@ -189,9 +198,19 @@ class StudyExamination(_Part):
     def _listed(cls, value: Any) -> Any:
         return value if isinstance(value, list) else [value]
 
+    @field_validator("judge")
+    @classmethod
+    def _check_judges(cls, judges: list[str]) -> list[str]:
+        twice = next((it for it in judges if judges.count(it) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r} is listed twice")
+        return judges
+
     @field_validator("at")
     @classmethod
     def _check_at(cls, at: list[At]) -> list[At]:
+        if not at:
+            raise ValueError("names no step; leave `at` out for the last one")
         for it in at:
             every = isinstance(it, str) and (match := _EVERY.fullmatch(it)) is not None and int(match[1]) > 0
             if not (every or it == "last" or (isinstance(it, int) and it >= 0)):
@@ -315,7 +334,7 @@ class Study(_Part):
     """The recipe of all arms: a file, or one of `longform recipe list`."""
     models: str = "models.yaml"
     """File that defines writers, judges and examiners."""
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(strict=True, ge=0)]] = Field(min_length=1)
     """Each arm is trained once with each seed."""
     budget: float | None = Field(default=None, gt=0)
     """Stop before the calls of the whole study cost more than this, in the currency of models.yaml; may be raised later."""

@@ -7,6 +7,7 @@ from longform.evaluation.tables import Cell, Column, Table
 from longform.records.calls import CallTotals
 from longform.studies.examine import AnswerExam, BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.money import total_calls
+from longform.studies.run import missing_tasks
 from longform.studies.tasks import FinishedTask, StudyPlan, StudyTask
 from longform.studies.work import (
     CriteriaWork,
@@ -91,9 +92,10 @@ class StudyStatus(NamedTuple):
 def study_status(plan: StudyPlan) -> StudyStatus:
     """Read the progress of a study, which may be running."""
     counts: dict[str, list[float]] = {kind: [0, 0, 0.0] for kind in dict.fromkeys(KINDS.values())}
-    next_task = None
+    next_task, missing = None, {it.key for it in missing_tasks(plan)}
     for key, task in plan.tasks.items():
-        of_kind, finished = counts[KINDS[type(task.work)]], FinishedTask.read(plan.folder, key)
+        of_kind = counts[KINDS[type(task.work)]]
+        finished = None if key in missing else FinishedTask.read(plan.folder, key)
         of_kind[1] += 1
         if finished is not None:
             of_kind[0] += 1

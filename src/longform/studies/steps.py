@@ -22,6 +22,7 @@ from longform.records.resume import flatten, hash_file, hash_json, hash_model_fo
 from longform.selection.languages import parse_languages
 from longform.selection.pool import PoolSettings
 from longform.selection.settings import Floor, SelectionSettings
+from longform.selection.strategy import load_strategy
 from longform.studies.settings import (
     WORLD,
     CriteriaStep,
@@ -85,7 +86,8 @@ class StepPlanner:
 
     def __init__(self, study: Study, folder: Path, source: Path, *, needs_files: bool = True) -> None:
         self._study, self._source, self._needs_files = study, source, needs_files
-        self.plan = StudyPlan(study, folder)
+        self.plan = StudyPlan(study, folder, source)
+        self._being_planned: list[str] = []
         self._read_models = cache(read_models)  # every examination of every policy hashes what its models are
 
     def recipe_values(self, arm: str) -> dict[str, Any]:
@@ -200,7 +202,7 @@ class StepPlanner:
         """The file that `$name` stands for in an arm with a seed; plans the task that makes it.
 
         Raises:
-            BadInputError: there is no such step.
+            BadInputError: there is no such step, or it depends on itself.
         """
         step_name, _, rest = name.partition("/")
         if step_name == WORLD and self._study.world is not None:
@@ -208,6 +210,21 @@ class StepPlanner:
             folder = self.task_folder("world", f"seed{seed}", key)
             self.add_task(key, f"world, seed {seed}", folder, WorldWork(self._study.world, seed), ())
             return StudyFile(hash_json([key, rest]), folder / rest, (key,))
+        if step_name in self._being_planned:
+            circle = [*self._being_planned[self._being_planned.index(step_name) :], step_name]
+            raise BadInputError(
+                f"prepare.{step_name}: depends on itself: {' needs '.join(f'${it}' for it in circle)}; remove one of these "
+                "references"
+            )
+        self._being_planned.append(step_name)
+        try:
+            return self._resolve_step(step_name, rest, arm, seed)
+        finally:
+            self._being_planned.pop()
+
+    def _resolve_step(self, step_name: str, rest: str, arm: str, seed: int) -> StudyFile:
+        """The file `rest` of a step, or all that it makes."""
+        name = f"{step_name}/{rest}" if rest else step_name
         step = self._step_of(step_name, arm)
         if isinstance(step, GenerateStep):
             written = self._generate(step_name, arm, step, seed)
@@ -283,6 +300,12 @@ class StepPlanner:
         stated = {"max_tokens": step.max_tokens, "temperature": step.temperature}
         sampling = {key: value for key, value in stated.items() if value is not None}
         policies = [self.policy_of(it, arm, seed, sampling=sampling) for it in step.writers]
+        names = [it.writer.name for it in policies]
+        twice = next((it for it in names if names.count(it) > 1), None)
+        if twice is not None:
+            raise BadInputError(
+                f"prepare.{name}.writers: two are called {twice!r} in their responses; leave one out, or rename it"
+            )
         return {
             policy.writer.name: self.write(
                 policy,
@@ -320,13 +343,14 @@ class StepPlanner:
 
     def _select(self, name: str, arm: str, step: SelectStep, seed: int) -> StudyFile:
         responses = self._generated(step.select, arm, seed)
+        self._check_selection(name, arm, step, seed)
         grades, prompts = self.resolve_input(step.grades, arm, seed), self.resolve_input(step.prompts, arm, seed)
         settings = SelectionSettings(
             policy=step.policy,
             strategy=step.strategy,
             top_k=step.top_k,
             group_by=step.group_by,
-            floor=None if step.floor is None else Floor.parse(str(step.floor)),
+            floor=None if step.floor is None else Floor.parse(str(step.floor), place=f"prepare.{name}.floor"),
             seed=seed if step.strategy == "random" else 0,
         )
         facts = {"select": [it.key for it in responses], "grades": grades.key, "prompts": prompts.key}
@@ -336,6 +360,21 @@ class StepPlanner:
         work = SelectWork(prompts.path, tuple(it.path for it in responses), grades.path, settings, out)
         self.add_task(key, f"{name}, seed {seed}: selection", folder, work, task_keys(*responses, grades, prompts))
         return StudyFile(key, out, (key,))
+
+    def _check_selection(self, name: str, arm: str, step: SelectStep, seed: int) -> None:
+        """Check a selection before the responses and grades that it reads are paid.
+
+        Raises:
+            BadInputError: the strategy is unknown, or the policy writes none of the responses.
+        """
+        load_strategy(step.strategy, place=f"prepare.{name}.strategy")
+        candidates = self._step_of(step.select.removeprefix("$"), arm)
+        assert isinstance(candidates, GenerateStep), "checked by `_generated`"
+        writers = list(self._generate(step.select.removeprefix("$"), arm, candidates, seed))
+        if step.policy not in writers and not candidates.responses:
+            raise BadInputError(
+                f"prepare.{name}.policy: {step.policy!r} writes none of {step.select}; its writers are {', '.join(writers)}"
+            )
 
     # Files and tasks
 

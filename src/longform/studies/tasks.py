@@ -120,6 +120,8 @@ class StudyPlan:
 
     study: Study
     folder: Path
+    source: Path
+    """The study file, which errors name."""
     tasks: dict[str, StudyTask] = field(default_factory=dict)
     runs: list[ArmRun] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)

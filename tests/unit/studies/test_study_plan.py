@@ -286,6 +286,30 @@ WRONG = {
         {"prepare": {**STUDY["prepare"], "grades": {"grade": "$start", "prompts": "prompts.jsonl", "judge": "judge"}}},
         "must be a step that generates",
     ),
+    "a step that depends on itself": (
+        {"prepare": {**STUDY["prepare"], "start": {"sft": "sft.yaml", "set": {"data.rows": ["$ladders"]}}}},
+        r"prepare\.start: depends on itself: \$start needs \$ladders needs \$start; remove",
+    ),
+    "an unknown strategy": (
+        {"arms": {"a": {"ladders.strategy": "randm"}}},
+        r"arms\.a: prepare\.ladders\.strategy: unknown strategy 'randm'.*did you mean 'random'",
+    ),
+    "a policy that writes nothing": (
+        {"arms": {"a": {"ladders.policy": "nobody"}}},
+        r"arms\.a: prepare\.ladders\.policy: 'nobody' writes none of \$candidates; its writers are start, big",
+    ),
+    "two writers of one name": (
+        {"arms": {"a": {"candidates.writers": ["$start", "big", "models/big"]}}},
+        r"arms\.a: prepare\.candidates\.writers: two are called 'big'",
+    ),
+    "an unknown benchmark": (
+        {"examine": [{"bench": "writingbenc", "data": "no", "judge": "exam"}]},
+        "unknown benchmark 'writingbenc'",
+    ),
+    "a benchmark whose data is missing": (
+        {"examine": [{"bench": "writingbench", "data": "no", "judge": "exam"}]},
+        "no: no such file; `longform bench fetch writingbench --out no` downloads it",
+    ),
     "overrides of a model": ({"arms": {"a": {"model": "big", "curriculum.mode": "mixed"}}}, "only valid for an arm"),
     "no such file": ({"examine": [{"grade": True, "prompts": "none.jsonl", "judge": "exam"}]}, r"none\.jsonl: no such"),
 }
@@ -300,13 +324,24 @@ def test_what_cannot_be_planned_is_one_line_that_names_the_study(tmp_path, parts
 
 GRADE = {"name": "grade", "grade": True, "prompts": "held-out.jsonl", "judge": "exam"}
 UNMEASURABLE = {
-    "arms.same: is the same as arms.dynamic": {
+    "study.yaml: arms.same: is the same as arms.dynamic": {
         "arms": {"dynamic": {}, "same": {"curriculum.mode": "dynamic"}, "mixed": {"curriculum.mode": "mixed"}}
     },
-    "examine: grade: at: step 500 is after the last step of every arm, 6": {"examine": [{**GRADE, "at": [0, 500]}]},
+    "study.yaml: examine: grade: at: step 500 is after the last step of every arm, 6; name an earlier one": {
+        "examine": [{**GRADE, "at": [0, 500]}]
+    },
     "examine: grade: no arm has a policy to measure": {"examine": [{**GRADE, "at": "every 50"}]},
     "no prompt has meta.kind: poem; change `where` of the column 'grade'": {
         "examine": [{**GRADE, "where": {"meta.kind": "poem"}}]
+    },
+    "none.jsonl: cannot be read: No such file": {
+        "train": {**STUDY["train"], "validation": {"prompts": "none.jsonl", "judge": "exam", "every": 2}}
+    },
+    "study.yaml: examine: longbench-write: needs `judge`": {
+        "examine": [{"bench": "longbench-write", "data": "rows.jsonl"}]
+    },
+    "study.yaml: examine: longbench-v2: leave out `judge`": {
+        "examine": [{"bench": "longbench-v2", "data": "rows.jsonl", "judge": "exam"}]
     },
     "/no/such/folder: not a model folder": {"arms": {"dynamic": {}, "other": {"model": "/no/such/folder"}}},
 }

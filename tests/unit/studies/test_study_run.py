@@ -1,6 +1,7 @@
 """Running a study: order, resuming, several processes, and what is recorded. The tasks are small files."""
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ from longform.endpoints.recorded import calls_path
 from longform.recipe.loading import dump_recipe
 from longform.records.calls import SqliteCallLog
 from longform.records.errors import BadInputError, StoppedError
+from longform.records.files import take_lock
 from longform.studies.check import check_study
+from longform.studies.examine import VALUES
 from longform.studies.history import count_changes, read_history, record_path, record_study
 from longform.studies.money import budget_beside, total_calls
+from longform.studies.results import read_results
 from longform.studies.run import missing_tasks, run_study
 from longform.studies.status import KINDS, study_status
-from longform.studies.tasks import StudyPlan, StudyTask
+from longform.studies.tasks import Measurement, StudyPlan, StudyTask
 from longform.studies.work import SftWork, TrainWork
 from viewed_runs import judge_call
 
@@ -45,7 +49,7 @@ class Writes:
 
 def chain(folder: Path, *, failure: str = "") -> StudyPlan:
     """Four tasks: b and c need a; d needs both."""
-    plan = StudyPlan(validated(), folder / "out")
+    plan = StudyPlan(validated(), folder / "out", folder / "study.yaml")
     needs = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
     for name, keys in needs.items():
         reads = tuple(folder / "out" / key / "made" for key in keys)
@@ -105,6 +109,35 @@ def test_a_mark_that_was_deleted_is_a_task_that_is_done_again(tmp_path):
     assert done(tmp_path) == ["a", "b", "c", "d", "d"]
 
 
+def test_what_was_deleted_is_made_again_only_where_something_needs_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(KINDS, Writes, "training")
+    plan = chain(tmp_path)
+    run_study(plan)
+    shutil.rmtree(tmp_path / "out" / "a")
+    assert missing_tasks(plan) == []
+    (tmp_path / "out" / "done" / "b.json").unlink()
+    assert [it.key for it in missing_tasks(plan)] == ["a", "b"]
+    status = study_status(plan)
+    assert (status.done, status.next_task) == (2, plan.tasks["a"])
+    run_study(plan)
+    assert missing_tasks(plan) == []
+    plan.measurements.append(Measurement("grade", "dynamic", 1, 6, is_last=True, task="d"))
+    assert [it.key for it in missing_tasks(plan)] == ["d"], "its values are gone"
+    (tmp_path / "out" / "d" / VALUES).write_text("{")
+    with pytest.raises(BadInputError, match=r"values\.jsonl:1: .*; delete this file and run the study again"):
+        read_results(plan)
+
+
+def test_a_second_process_in_the_same_folder_is_refused(tmp_path):
+    plan = chain(tmp_path)
+    plan.folder.mkdir()
+    with take_lock(plan.folder / "lock", doing="."):
+        with pytest.raises(BadInputError, match=r"out: another process \(pid \d+\) is running a study in this folder"):
+            run_study(plan)
+        assert done(tmp_path) == []
+    run_study(plan)
+
+
 def test_a_run_with_other_defaults_than_todays_is_refused_and_one_with_the_same_is_not(tmp_path):
     plan = planned(tmp_path)
     task: Any = next(it for it in plan.tasks.values() if isinstance(it.work, TrainWork))
@@ -156,7 +189,7 @@ class Spends:
 
 def spending(folder: Path, budget: float | None) -> StudyPlan:
     """Three tasks of four calls each."""
-    plan = StudyPlan(validated(budget=budget), folder / "out")
+    plan = StudyPlan(validated(budget=budget), folder / "out", folder / "study.yaml")
     for name in "abc":
         plan.tasks[name] = StudyTask(name, f"task {name}", folder / "out" / name, Spends(name, 4), ())
     return plan
