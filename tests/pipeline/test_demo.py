@@ -152,4 +152,4 @@ def test_a_killed_part_one_resumes_to_the_same_weights(demo, forks):
         with RunDirectory.read(folder / "out" / name) as run:
             texts.append([(it.step, it.prompt_id, it.text) for it in run.database.rollouts()])
     assert texts[0] == texts[1]
-    assert len(texts[0]) == STEPS * 10
+    assert len(texts[0]) == STEPS * 16
