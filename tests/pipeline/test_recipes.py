@@ -55,8 +55,8 @@ def _to_train(paths):
 LAUNCHES = sorted((RECIPES / "accelerate").glob("*.yaml"))
 
 
-MODELS = RECIPES / "studies/writing-rl/models.yaml"
-STUDIES = sorted({*(RECIPES / "studies").rglob("*.yaml")} - {MODELS})
+MODELS = [RECIPES / f"studies/{it}/models.yaml" for it in ("writing-rl", "longwriter-zero")]
+STUDIES = sorted({*(RECIPES / "studies").rglob("*.yaml")} - {*MODELS})
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -68,22 +68,23 @@ def test_every_study_is_planned_whole_without_the_files_that_it_names(path, tmp_
     assert all(need in plan.tasks for task in plan.tasks.values() for need in task.needs)
 
 
-def test_the_models_of_the_studies_are_all_that_they_ask():
-    specs = read_models(MODELS)
+@pytest.mark.parametrize("models", MODELS, ids=lambda path: path.parent.name)
+def test_the_models_of_the_studies_are_all_that_they_ask(models):
+    specs = read_models(models)
     for path in STUDIES:
-        if path.parent != MODELS.parent:
+        if path.parent != models.parent:
             continue
         study = load_study(path)
         writers = {
             it for step in study.prepare.values() for it in getattr(step, "writers", []) if not it.startswith("$")
         }
         graders = {getattr(step, "judge", None) for step in study.prepare.values()} - {None}
-        asked = writers | graders | {judge for it in study.examine for judge in it.judge}
+        asked = writers | graders | {name for it in study.examine for name in (*it.judge, *(it.elo or {}))}
         assert asked <= specs.keys(), path.name
 
 
 @pytest.mark.parametrize(
-    "path", sorted({*RECIPES.rglob("*.yaml")} - {*LAUNCHES, *STUDIES, MODELS}), ids=lambda path: path.stem
+    "path", sorted({*RECIPES.rglob("*.yaml")} - {*LAUNCHES, *STUDIES, *MODELS}), ids=lambda path: path.stem
 )
 def test_every_recipe_loads(path):
     recipe = _load(path)

@@ -40,6 +40,12 @@ from longform.text.final_answers import final_answer, normalise_answer
         "The answer is A?\n\\boxed{B}",
         "Answer: B\nAnswer: I am not sure whether I can say more",
         "Answer: B\r\n",
+        "**Answer:**\n\n(B)\n\nIt names the river.",
+        "The answer is option B.",
+        "The answer is B because A names a lake",
+        "The answer is \\(B\\).",
+        "答案选B",
+        "答案是选项B，因为它是河",
         "Some think the answer is A. The answer is B",
     ],
 )
@@ -54,6 +60,7 @@ def test_the_last_well_formed_choice_counts(text):
         "B",
         "I choose B",
         "Answer:",
+        "Answer:\nA) red\nB) blue",
         "Answer: A or B",
         "Answer: A, B",
         "Answer: A/B",
@@ -110,6 +117,19 @@ def test_what_names_no_single_choice_is_no_answer(text):
         ("\\boxed{50\\%}", "50"),
         ("Answer: \u22125", "-5"),
         ("Answer: 007", "7"),
+        ("The answer is \\(42\\).", "42"),
+        ("Answer:\n42", "42"),
+        ("Answer: x = -5", "-5"),
+        ("Answer: 42, because 6 times 7 is 42", "42"),
+        ("Answer: 42 square metres", "42"),
+        ("Answer: 5€", "5"),
+        ("\\boxed{42\\,\\text{km}}", "42"),
+        ("\\boxed{90^{\\circ}}", "90"),
+        ("\\boxed{2\\times 10^{3}}", "2000"),
+        ("Answer: 2 × 10³", "2000"),
+        ("Answer: 2 × 10⁻³", "1/500"),
+        ("答案是42元", "42"),
+        ("答案 为 3.5 公里，因为路很长", "7/2"),
     ],
 )
 def test_numbers_are_equal_however_they_are_written(text, value):
@@ -121,6 +141,13 @@ def test_numbers_are_equal_however_they_are_written(text, value):
     [
         "42",
         "Answer: about 42",
+        "Answer: 10³",
+        "Answer: x = 5 or x = 6",
+        "Answer:\n41\n42",
+        "答案是3万",
+        "答案是3分之一",
+        "答案是3个或4个",
+        "答案是42是错的",
         "Answer: 41 or 42",
         "Answer: 41, 42",
         "Answer: 41-42",
@@ -184,7 +211,22 @@ def test_no_text_makes_it_fail(text, form):
 
 @pytest.mark.parametrize(
     "piece",
-    ["\\boxed{", "Answer: ", "answer is ", "答案", "{", "(A) ", "1,", "\\text{", "**", "answer **", "A. ", "$ "],
+    [
+        "\\boxed{",
+        "Answer: ",
+        "answer is ",
+        "答案",
+        "{",
+        "(A) ",
+        "1,",
+        "\\text{",
+        "**",
+        "answer **",
+        "A. ",
+        "$ ",
+        "answer:\n",
+        "³",
+    ],
 )
 def test_it_takes_linear_time(piece):
     def read(length: int) -> None:
