@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from longform.cli.flags import Flag, SetValues
 from longform.cli.output import IS_MAIN, print_result, print_tables, progress
 from longform.cli.sft import print_memory
+from longform.records.errors import BadInputError
 
 if TYPE_CHECKING:
     from longform.training.judge_model.recipe import JudgeModelRecipe
@@ -43,8 +44,10 @@ def judge_model(
 
     resolved = load_recipe(recipe, JudgeModelRecipe, set_)
     check_working_directory(recipe, set_)
+    if dry_run and examine is not None:
+        raise BadInputError("--dry-run: checks a training, and --examine skips it; leave one of them out")
     if dry_run:
-        _print_plan(resolved, self_check=not skip_self_check)
+        _print_plan(resolved, resume=resume, self_check=not skip_self_check)
         return
     trained = None
     with _Stages() as stages:
@@ -99,12 +102,15 @@ class _Stages:
         self._show(done, total, note)
 
 
-def _print_plan(recipe: "JudgeModelRecipe", *, self_check: bool) -> None:
+def _print_plan(recipe: "JudgeModelRecipe", *, resume: bool, self_check: bool) -> None:
     from longform.recipe.loading import dump_recipe
     from longform.training.judge_model.recipe import read_split
-    from longform.training.judge_model.run import check_judge_model
+    from longform.training.judge_model.run import NAME, check_chat_template, check_judge_model
+    from longform.training.supervised.resumable import check_planned_start, model_files
 
     split = read_split(recipe)
+    check_planned_start(recipe, [*recipe.pairs, *model_files(recipe.base)], name=NAME, resume=resume)
+    check_chat_template(recipe)
     plan = check_judge_model(recipe, split) if self_check else None
     if not IS_MAIN:
         return

@@ -40,7 +40,7 @@ def pretrain(
     resolved = load_recipe(recipe, PretrainRecipe, set_)
     check_working_directory(recipe, set_)
     if dry_run:
-        _print_plan(resolved, self_check=not skip_self_check)
+        _print_plan(resolved, resume=resume, self_check=not skip_self_check)
         return
     with ExitStack() as shown:
         # Opened at the first progress report, after all checks have passed.
@@ -70,12 +70,15 @@ def pretrain(
     )
 
 
-def _print_plan(recipe: "PretrainRecipe", *, self_check: bool) -> None:
+def _print_plan(recipe: "PretrainRecipe", *, resume: bool, self_check: bool) -> None:
     from longform.recipe.loading import dump_recipe
     from longform.training.supervised.pretrain_recipe import plan_pretraining
+    from longform.training.supervised.pretrain_run import NAME, input_files
+    from longform.training.supervised.resumable import check_planned_start
     from longform.training.supervised.stage_check import check_stage_memory
 
     plans = plan_pretraining(recipe)
+    check_planned_start(recipe, input_files(recipe), name=NAME, resume=resume)
     memory = check_stage_memory(recipe, recipe.policy, recipe.settings) if self_check else None
     if not IS_MAIN:
         return

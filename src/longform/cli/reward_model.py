@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from longform.cli.flags import Flag, SetValues
 from longform.cli.output import IS_MAIN, command_line, print_result, print_table, progress
 from longform.cli.sft import describe_stage, print_memory
+from longform.records.errors import BadInputError
 
 if TYPE_CHECKING:
     from longform.evaluation.reward_model import Examination
@@ -48,8 +49,10 @@ def reward_model(
 
     resolved = load_recipe(recipe, RewardModelRecipe, set_)
     check_working_directory(recipe, set_)
+    if dry_run and examine is not None:
+        raise BadInputError("--dry-run: checks a training, and --examine skips it; leave one of them out")
     if dry_run:
-        _print_plan(resolved, self_check=not skip_self_check)
+        _print_plan(resolved, resume=resume, self_check=not skip_self_check)
         return
     report = None
     if examine is None:
@@ -91,11 +94,13 @@ def reward_model(
     print_result(result, as_json=False, next_command=command_line("train", "RECIPE", "--set", rewards))
 
 
-def _print_plan(recipe: "RewardModelRecipe", *, self_check: bool) -> None:
+def _print_plan(recipe: "RewardModelRecipe", *, resume: bool, self_check: bool) -> None:
     from longform.recipe.loading import dump_recipe
-    from longform.training.supervised.reward_model_recipe import check_reward_model, read_split
+    from longform.training.supervised.resumable import check_planned_start
+    from longform.training.supervised.reward_model_recipe import NAME, check_reward_model, input_files, read_split
 
     split = read_split(recipe)
+    check_planned_start(recipe, input_files(recipe), name=NAME, resume=resume)
     plan = check_reward_model(recipe, split) if self_check else None
     if not IS_MAIN:
         return

@@ -43,7 +43,7 @@ def sft(
     resolved = load_recipe(recipe, SftRecipe, set_)
     check_working_directory(recipe, set_)
     if dry_run:
-        _print_plan(resolved, self_check=not skip_self_check)
+        _print_plan(resolved, resume=resume, self_check=not skip_self_check)
         return
     began = finished_updates(resolved.checkpoints)
     with ExitStack() as shown:
@@ -88,12 +88,14 @@ def describe_stage(report: Any) -> dict[str, Any]:
     }
 
 
-def _print_plan(recipe: "SftRecipe", *, self_check: bool) -> None:
+def _print_plan(recipe: "SftRecipe", *, resume: bool, self_check: bool) -> None:
     from longform.recipe.loading import dump_recipe
+    from longform.training.supervised.resumable import check_planned_start
     from longform.training.supervised.sft import count_updates
-    from longform.training.supervised.sft_run import check_sft, prepare_rows
+    from longform.training.supervised.sft_run import NAME, check_sft, input_files, prepare_rows
 
     rows = prepare_rows(recipe)
+    check_planned_start(recipe, input_files(recipe), name=NAME, resume=resume)
     plan = check_sft(recipe, rows) if self_check else None
     if not IS_MAIN:
         return

@@ -15,6 +15,8 @@ from longform.records.errors import BadInputError
 from longform.records.yaml_files import read_yaml
 
 RecipeT = TypeVar("RecipeT", bound=BaseModel)
+_NOT_INPUTS = {"models", "name", "policy_name", "judge", "endpoint", "reference", "sources", "out", "folder"}
+"""Keys of names and outputs, and `models`, which not every recipe reads. `data.model` is a name, too."""
 
 
 @overload
@@ -109,17 +111,20 @@ def check_working_directory(path: Path, overrides: Sequence[str] = ()) -> None:
     _check_paths(content, path)
 
 
-def _check_paths(content: Any, path: Path) -> None:
-    entries = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    for key, value in entries:
-        if isinstance(value, str) and key != "models":  # which not every recipe reads
-            beside = path.parent / value
-            if not Path(value).exists() and (beside.is_file() or (beside / "config.json").is_file()):
-                raise BadInputError(
-                    f"{path}: {key}: {value} is not here, but beside the recipe; paths begin at the working directory, so "
-                    f"run the command in {path.parent}"
-                )
-        _check_paths(value, path)
+def _check_paths(content: Any, path: Path, keys: tuple[str, ...] = ()) -> None:
+    if isinstance(content, list):
+        for value in content:
+            _check_paths(value, path, keys)
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            _check_paths(value, path, (*keys, str(key)))
+    elif isinstance(content, str) and keys[-1] not in _NOT_INPUTS and keys[-2:] != ("data", "model"):
+        beside = path.parent / content
+        if not Path(content).exists() and (beside.is_file() or (beside / "config.json").is_file()):
+            raise BadInputError(
+                f"{path}: {keys[-1]}: {content} is not here, but beside the recipe; paths begin at the working directory, "
+                f"so run the command in {path.parent}"
+            )
 
 
 def _apply(content: dict[str, Any], override: str) -> None:

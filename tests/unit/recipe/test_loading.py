@@ -230,6 +230,7 @@ def test_a_file_beside_the_recipe_that_is_not_in_the_working_directory_is_told(t
     message = r"prompts: own\.jsonl is not here, but beside .* run the command in .*project"
     with pytest.raises(BadInputError, match=message):
         check_working_directory(path)
-    check_working_directory(path, ["validation.prompts=elsewhere.jsonl"])
+    # names are no paths
+    check_working_directory(path, ["validation.prompts=elsewhere.jsonl", "run.name=own.jsonl", "policy_name=own.jsonl"])
     monkeypatch.chdir(folder)
     check_working_directory(path)

@@ -1,6 +1,7 @@
 """What a supervised stage checks before it trains: context, memory, saving, and no code that nobody trusts."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -8,12 +9,14 @@ from toy import build_tokenizer, save_model
 from transformers import BertConfig, BertLMHeadModel
 
 from longform.cli import main
+from longform.recipe.loading import dump_recipe
 from longform.records.errors import BadInputError
 from longform.records.files import write_rows
 from longform.records.schemas import Preference
-from longform.training.supervised import models, pretrain_run, reward_model, sft_run
+from longform.training.supervised import models, pretrain_run, reward_model, reward_model_recipe, sft_run
 from longform.training.supervised.pretrain_recipe import PretrainRecipe
 from longform.training.supervised.pretrain_run import run_pretraining
+from longform.training.supervised.resumable import resumable
 from longform.training.supervised.reward_model import load_classifier
 from longform.training.supervised.reward_model_recipe import RewardModelRecipe, run_reward_model
 from longform.training.supervised.sft_recipe import SftRecipe
@@ -140,6 +143,32 @@ def test_code_of_a_model_runs_only_where_the_recipe_trusts_it(schema, folder, mo
     with pytest.raises(BadInputError):
         RUN[schema](_recipe(schema, folder, trust_remote_code=True))  # the class is no model; its module was run
     assert mark.exists()
+
+
+@STAGES
+def test_a_dry_run_refuses_an_interrupted_stage_as_the_run_does(schema, folder, capsys):
+    command, module = {
+        SftRecipe: ("sft", sft_run),
+        PretrainRecipe: ("pretrain", pretrain_run),
+        RewardModelRecipe: ("reward-model", reward_model_recipe),
+    }[schema]
+    recipe = _recipe(schema, folder)
+    (folder / "stage.yaml").write_text(dump_recipe(recipe))
+
+    def check(*flags):
+        with pytest.raises(SystemExit) as ended:
+            main([command, str(folder / "stage.yaml"), "--dry-run", *flags])
+        return ended.value.code or 0, capsys.readouterr().err
+
+    code, error = check("--resume")
+    assert (code, f"no {module.NAME} to resume" in error) == (2, True)
+    with suppress(KeyboardInterrupt), resumable(recipe, module.input_files(recipe), name=module.NAME):
+        raise KeyboardInterrupt
+    code, error = check()
+    assert (code, f"contains an interrupted {module.NAME}; continue with --resume" in error) == (2, True)
+    code, error = check("--resume", "--set", "settings.lr=0.1")
+    assert (code, "was begun with settings.lr" in error) == (2, True)
+    assert check("--resume") == (0, "")
 
 
 def test_the_command_skips_the_checks_on_request(folder, capsys):

@@ -114,7 +114,7 @@ def run_judge_model(
     if self_check:
         check_judge_model(recipe, split)
     else:
-        _check_chat_template(recipe)
+        check_chat_template(recipe)
     with resumable(recipe, [*recipe.pairs, *model_files(recipe.base)], name=NAME) as folder:
         write_rows(folder / ROWS, split.rows)
         write_rows(folder / QUESTIONS, split.questions)
@@ -219,7 +219,7 @@ def check_judge_model(recipe: JudgeModelRecipe, split: JudgeSplit) -> JudgeModel
     Raises:
         BadInputError: one of these checks fails.
     """
-    tokenizer = _check_chat_template(recipe)
+    tokenizer = check_chat_template(recipe)
     check_weights(recipe.base, trust_remote_code=recipe.trust_remote_code)
     sft, rl = None, None
     if recipe.sft is not None:
@@ -238,7 +238,12 @@ def check_judge_model(recipe: JudgeModelRecipe, split: JudgeSplit) -> JudgeModel
     return JudgeModelPlan(sft, rl)
 
 
-def _check_chat_template(recipe: JudgeModelRecipe) -> Any:
+def check_chat_template(recipe: JudgeModelRecipe) -> Any:
+    """Return the base model's tokenizer.
+
+    Raises:
+        BadInputError: it has no chat template.
+    """
     tokenizer = load_tokenizer(recipe.base, trust_remote_code=recipe.trust_remote_code)
     if not tokenizer.chat_template:
         raise BadInputError(f"base: {recipe.base} has no chat template, which servers need to ask a judge; add one")

@@ -81,7 +81,7 @@ def run_pretraining(
     plans = {} if packed.exists() else plan_pretraining(recipe)
     if self_check:
         check_stage_memory(recipe, recipe.policy, recipe.settings)
-    with resumable(recipe, _files(recipe), name=NAME):
+    with resumable(recipe, input_files(recipe), name=NAME):
         on_packing(0 if plans else recipe.windows, recipe.windows)
         if find_processes().is_main and plans:
             write_folder(packed, lambda path: _pack(recipe, plans, path, on_packing))
@@ -219,7 +219,7 @@ def _pack_validation(recipe: PretrainRecipe, path: Path) -> None:
     )
 
 
-def _files(recipe: PretrainRecipe) -> list[Path]:
+def input_files(recipe: PretrainRecipe) -> list[Path]:
     """The files that determine the windows and the initial model."""
     sources = [path for source in recipe.sources for path in open_source(source).files]
     return [*sources, *recipe.validation_files, *model_files(recipe.policy)]

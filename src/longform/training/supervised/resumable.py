@@ -80,6 +80,31 @@ def check_start(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
     if not processes.is_main:
         return
     warn_of_idle_gpus(processes)
+    _check_interrupted(recipe, name=name, resume=resume)
+    if resume and not any(it.is_dir() for it in recipe.checkpoints.iterdir()):
+        message = f"{recipe.checkpoints}: the {name} stopped before its first checkpoint and starts over"
+        warnings.warn(message, CheckpointWarning, stacklevel=2)
+
+
+def check_planned_start(recipe: SupervisedRecipe, files: Sequence[Path], *, name: str, resume: bool) -> None:
+    """Check for `--dry-run` that a stage can begin, or resume with its settings and files; the processes may be others.
+
+    Args:
+        recipe: The recipe.
+        files: Files and folders with the data and the model.
+        name: Name of the stage for messages.
+        resume: Whether to continue an interrupted one.
+
+    Raises:
+        BadInputError: an interrupted stage would be overwritten, there is none to resume, or the settings or a file have
+            changed since it began.
+    """
+    _check_interrupted(recipe, name=name, resume=resume)
+    if resume:
+        _compare(recipe.checkpoints / _BEGUN, recipe, files, name)
+
+
+def _check_interrupted(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
     begun = is_begun(recipe)
     if begun and not resume:
         raise BadInputError(
@@ -88,9 +113,6 @@ def check_start(recipe: SupervisedRecipe, *, name: str, resume: bool) -> None:
         )
     if resume and not begun:
         raise BadInputError(f"{recipe.checkpoints}: no {name} to resume")
-    if resume and not any(it.is_dir() for it in recipe.checkpoints.iterdir()):
-        message = f"{recipe.checkpoints}: the {name} stopped before its first checkpoint and starts over"
-        warnings.warn(message, CheckpointWarning, stacklevel=2)
 
 
 @contextmanager
@@ -210,11 +232,15 @@ def _owned(folder: Path, name: str) -> Iterator[None]:
 
 def _record_or_compare(begun: Path, recipe: SupervisedRecipe, files: Sequence[Path], name: str) -> None:
     """Record the settings and file hashes of a new stage, or compare them with the recorded ones."""
-    settings, hashes = flatten(recipe.model_dump(mode="json")), _hashes(files)
-    if not begun.exists():
-        content = {"recipe": settings, "files": hashes}
-        write_text(begun, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+    if begun.exists():
+        _compare(begun, recipe, files, name)
         return
+    content = {"recipe": flatten(recipe.model_dump(mode="json")), "files": _hashes(files)}
+    write_text(begun, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
+
+def _compare(begun: Path, recipe: SupervisedRecipe, files: Sequence[Path], name: str) -> None:
+    settings, hashes = flatten(recipe.model_dump(mode="json")), _hashes(files)
     try:
         stored = json.loads(begun.read_text(encoding="utf-8"))
     except ValueError:

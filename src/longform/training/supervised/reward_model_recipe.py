@@ -135,7 +135,7 @@ def run_reward_model(
     split = split or read_split(recipe)
     if self_check:
         check_reward_model(recipe, split)
-    with resumable(recipe, _files(recipe), name=NAME):
+    with resumable(recipe, input_files(recipe), name=NAME):
         trained = learn_pairs(
             recipe.base,
             split.training,
@@ -175,5 +175,6 @@ def check_reward_model(recipe: RewardModelRecipe, split: PreferenceSplit) -> Sup
     return check_stage_memory(recipe, recipe.base, recipe.settings, longest=longest, texts_per_row=2)
 
 
-def _files(recipe: RewardModelRecipe) -> list[Path]:
+def input_files(recipe: RewardModelRecipe) -> list[Path]:
+    """Files and folders with the data and the model."""
     return [*recipe.preferences, *recipe.validation_files, *model_files(recipe.base)]

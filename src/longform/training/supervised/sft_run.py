@@ -113,7 +113,7 @@ def run_sft(
     rows = prepare_rows(recipe)
     if self_check:
         check_sft(recipe, rows)
-    with resumable(recipe, _files(recipe), name=NAME):
+    with resumable(recipe, input_files(recipe), name=NAME):
         on_ready(rows)
         run = StageRun.of(recipe)
         tokenizer, model = load_trainable(
@@ -174,5 +174,6 @@ def _split(data: TrainingRows, recipe: SftRecipe) -> tuple[TrainingRows, Trainin
     return training, held_out
 
 
-def _files(recipe: SftRecipe) -> list[Path]:
+def input_files(recipe: SftRecipe) -> list[Path]:
+    """Files and folders with the data and the model."""
     return [*recipe.data.files, *recipe.validation_files, *model_files(recipe.policy)]
