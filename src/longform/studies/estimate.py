@@ -18,6 +18,7 @@ from longform.judging.pointwise import ask_pointwise
 from longform.planning.assumptions import Assumptions
 from longform.planning.estimate import estimate_run
 from longform.records.files import read_rows
+from longform.records.resume import flatten
 from longform.records.schemas import Prompt, Response
 from longform.studies.examine import BenchExam, CompareExam, EloExam, GradeExam
 from longform.studies.status import KINDS
@@ -170,7 +171,10 @@ class _Estimator:
     def _add_run(self, load: TaskLoad, task: StudyTask, work: TrainWork) -> None:
         """Add a run; the runs of an arm differ in their seed only, so each arm is estimated once."""
         content = work.recipe.model_dump(mode="json", exclude={"run": {"name", "seed"}})
-        arm = str({**content, "policy": "", "data": {**content["data"], "ladders": "", "prompts": ""}})
+        made = str(self.plan.folder)  # paths of what the study makes differ by seed
+        arm = str(
+            {name: "" if str(it).startswith(made) else it for name, it in flatten({**content, "policy": ""}).items()}
+        )
         if arm not in self.runs:
             found = estimate_run(work.recipe.changed("policy", self._size_of(work.recipe.policy)), self.given)
             calls = sum(it.calls for it in found.judges)

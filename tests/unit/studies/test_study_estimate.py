@@ -51,6 +51,14 @@ def test_calls_are_those_counted_by_hand(tmp_path):
     assert kinds["training"].hours > 0 and kinds["grades"].hours == 0
 
 
+def test_each_arm_is_estimated_once_for_all_seeds(tmp_path):
+    of_world = changed(
+        world={"train_prompts": 8}, models="$world/models.yaml"
+    )  # each seed has a models.yaml of its own
+    notes = [it for it in estimated(written(tmp_path, of_world)).notes if "ladders.jsonl does not exist" in it]
+    assert [it.partition(":")[0] for it in notes] == ["dynamic", "mixed"], "random differs in its ladders alone"
+
+
 def test_the_cost_is_that_of_the_answers_of_priced_models_and_the_others_are_named(tmp_path):
     found = estimated(written(tmp_path, judge=2.0, exam=4.0))
     assert found.kinds["grades"].cost == pytest.approx(12 * 250 * 2.0 / 1e6)
