@@ -4,6 +4,7 @@ Code from a model folder runs only if the caller sets `trust_remote_code`; trans
 generation config that transformers loads but would refuse to save is repaired when the model is loaded.
 """
 
+import json
 import warnings
 from copy import copy
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import huggingface_hub
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.utils import GENERATION_CONFIG_NAME
 from transformers.utils import logging as transformers_logging
 
 from longform.records.errors import BadInputError
@@ -26,6 +29,8 @@ from longform.writers.paths import (
 from longform.writers.quantization import DEQUANTIZED, Quantization, quantization_config, quantization_method
 from longform.writers.stops import find_turn_end
 from longform.writers.weights import describe_damage, has_weights
+
+_CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "RewardModel")
 
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
@@ -50,6 +55,7 @@ def load_model(
         BadInputError: the model does not exist or cannot be loaded, weights are missing, or its tokenizer has ids beyond the
             rows of its embeddings.
     """
+    check_generation_config(path)
     tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
     try:
         model: Any = (
@@ -86,6 +92,7 @@ def check_weights(
     below = Path(model_below(path))
     if not below.is_dir() or (may_be_elsewhere and not has_weights(below)):
         return
+    check_generation_config(path)
     method = quantization_method(load_config(path, trust_remote_code=trust_remote_code))
     if method is not None and method not in DEQUANTIZED:
         raise BadInputError(
@@ -114,6 +121,10 @@ def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> Any:
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except Exception as error:  # as above
+        if Path(path).is_dir():
+            load_config(
+                path, trust_remote_code=trust_remote_code
+            )  # it names the tokenizer's class, and may be at fault
         raise _not_loaded(path, "its tokenizer cannot be loaded", error) from error
 
 
@@ -152,6 +163,27 @@ def check_vocabulary(tokenizer: Any, rows: int, *, path: str) -> None:
             f"{path}: its tokenizer has ids up to {last}, but its embeddings have {rows} rows; use the tokenizer that "
             "belongs to the model, or resize the embeddings (resize_token_embeddings) and save the model"
         )
+
+
+def check_generation_config(path: str) -> None:
+    """Check that the generation config of a folder can be read: transformers ignores a damaged one, with its end tokens.
+
+    Raises:
+        BadInputError: it is no JSON mapping, or its end tokens are not ids.
+    """
+    file = Path(model_below(path)) / GENERATION_CONFIG_NAME
+    if not file.is_file():
+        return
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        ends = content.get("eos_token_id")
+    except (OSError, ValueError, AttributeError):
+        raise BadInputError(
+            f"{file}: damaged (not a JSON mapping); download it again, or remove it: it only has defaults for sampling, and "
+            "end tokens if the tokenizer's is not the only one"
+        ) from None
+    if not all(isinstance(it, int) for it in (ends if isinstance(ends, list) else [0 if ends is None else ends])):
+        raise BadInputError(f"{file}: eos_token_id: {ends!r} is neither a token id nor a list of them; correct it")
 
 
 def repair_generation_config(model: Any, tokenizer: Any) -> None:
@@ -193,6 +225,8 @@ def _load_weights(
     """The model with its weights; with `only_headers`, a model on the meta device, whose weights have only shapes."""
     device = "meta" if only_headers else None
     if not holds_adapters(path):
+        if has_head:
+            _check_writes(path, trust_remote_code=trust_remote_code)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, trust_remote_code=trust_remote_code, device_map=device, output_loading_info=True
         )
@@ -225,6 +259,23 @@ def _load_weights(
     if only_headers:
         return adapted.unload()
     return adapted.merge_and_unload().requires_grad_(True)  # loading adapters freezes the base model
+
+
+def _check_writes(path: str, *, trust_remote_code: bool) -> None:
+    """Refuse classifiers and embedding models. With tied embeddings no weight of a language model is missing from them."""
+    config = load_config(path, trust_remote_code=trust_remote_code)
+    names = [str(it) for it in getattr(config, "architectures", None) or []]
+    if any(it.endswith(_CLASSIFIERS) for it in names):
+        raise BadInputError(
+            f"{path}: is a classifier or reward model ({names[0]} in its config.json), which does not write; use a language "
+            "model, such as the one that it was trained from"
+        )
+    backbone = MODEL_MAPPING.get(type(config), None)
+    if (isinstance(backbone, type) and backbone.__name__ in names) or (Path(path) / "modules.json").is_file():
+        raise BadInputError(
+            f"{path}: is an embedding model or lacks its output head ({', '.join(names) or 'modules.json'}); use a "
+            "language model"
+        )
 
 
 def check_complete(path: str, model: Any, found: dict[str, Any], *, has_head: bool = True) -> None:

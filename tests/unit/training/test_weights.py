@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from toy import save_model
-from transformers import AutoModelForCausalLM, LlamaForSequenceClassification
+from transformers import AutoModelForCausalLM, LlamaForSequenceClassification, LlamaModel
 
 from longform.records.errors import BadInputError
 from longform.training.supervised.reward_model import load_classifier
@@ -57,6 +57,31 @@ def _save_classifier(folder):
     LlamaForSequenceClassification.from_pretrained(folder, num_labels=1).save_pretrained(folder)
 
 
+def _tie_classifier(folder):
+    """Tied embeddings are a head for a language model, so none of its weights is missing."""
+    LlamaForSequenceClassification.from_pretrained(folder, num_labels=1, tie_word_embeddings=True).save_pretrained(
+        folder
+    )
+
+
+def _save_backbone(folder):
+    LlamaModel.from_pretrained(folder, tie_word_embeddings=True).save_pretrained(folder)
+
+
+def _truncate_generation_config(folder):
+    file = folder / "generation_config.json"
+    file.write_text(file.read_text()[:-3])
+
+
+def _name_end_token(folder):
+    (folder / "generation_config.json").write_text('{"eos_token_id": "</s>"}')
+
+
+def _name_unknown_type(folder):
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(content | {"dtype": "float13"}))
+
+
 def _add_tokens(folder):
     tokenizer = load_tokenizer(str(folder))
     tokenizer.add_tokens(["new", "newer"])
@@ -79,7 +104,12 @@ def _quantize(folder):
         (_lose_part, r"model-00002-of-\d+.safetensors is missing, one of \d+ shards"),
         (_rename_weights, r"its files lack \d+ of the weights .*, such as lm_head.weight"),
         (_add_tokens, "its tokenizer has ids up to 9, but its embeddings have 8 rows"),
-        (_save_classifier, "its files lack 1 of the weights .*, such as lm_head.weight"),
+        (_save_classifier, r"is a classifier or reward model \(LlamaForSequenceClassification"),
+        (_tie_classifier, r"is a classifier or reward model \(LlamaForSequenceClassification"),
+        (_save_backbone, r"is an embedding model or lacks its output head \(LlamaModel\)"),
+        (_truncate_generation_config, r"generation_config\.json: damaged .* download it again, or remove it"),
+        (_name_end_token, r"generation_config\.json: eos_token_id: '</s>' is neither a token id nor a list"),
+        (_name_unknown_type, r"its config\.json cannot be read"),
     ],
 )
 def test_weights_that_are_missing_or_damaged_are_refused_by_headers_alone_and_when_loaded(
