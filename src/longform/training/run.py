@@ -34,8 +34,8 @@ from longform.training.validation import Validation
 from longform.wording import Wording
 from longform.writers.device import choose_device
 from longform.writers.encoding import encode_prompts
-from longform.writers.loading import check_weights, load_config, load_tokenizer
-from longform.writers.self_check import check_context
+from longform.writers.loading import check_generation_config, check_weights, load_config, load_tokenizer
+from longform.writers.self_check import check_context, check_stops
 from longform.writers.served.server import EngineServer, check_server, open_server
 
 FIRST_VALUE = 0.5
@@ -158,6 +158,8 @@ def check_start(recipe: Recipe, inputs: TrainingInputs) -> RunStart:
     longest_prompt = max(map(len, encoded))
     config = load_config(recipe.policy, trust_remote_code=recipe.trust_remote_code)
     check_context(config, path=recipe.policy, settings=recipe.generation, longest_prompt=longest_prompt)
+    check_generation_config(recipe.policy)
+    check_stops(tokenizer, path=recipe.policy, settings=recipe.generation, trust_remote_code=recipe.trust_remote_code)
     check_weights(
         recipe.policy,
         trust_remote_code=recipe.trust_remote_code,

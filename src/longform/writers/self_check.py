@@ -9,17 +9,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from longform.records.errors import BadInputError
 from longform.writers.decoding import Completion
 from longform.writers.engines import write_completions
-from longform.writers.loading import context_length
+from longform.writers.loading import context_length, load_config
+from longform.writers.paths import model_below
 from longform.writers.rope import settle_rope
 from longform.writers.settings import SERVED, Engine, GenerationSettings
 from longform.writers.small_model import SWITCH, small_model, switch_positions
-from longform.writers.stops import Stops
+from longform.writers.stops import Stops, find_stops
 
 PROMPT_LENGTHS = (7, 2, 7)
 """Lengths of the prompts in tokens. The two of equal length are the same prompt."""
@@ -95,6 +96,25 @@ def check_context(config: Any, *, path: str, settings: GenerationSettings, longe
         raise BadInputError(
             f"{path}: a prompt of {longest_prompt} tokens and a response of max_tokens {settings.max_tokens} do not fit "
             f"into its context of {context} tokens; set max_tokens to at most {max(context - longest_prompt, 0)}"
+        )
+
+
+def check_stops(tokenizer: Any, *, path: str, settings: GenerationSettings, trust_remote_code: bool = False) -> None:
+    """Check that something ends a response.
+
+    Raises:
+        BadInputError: there is no end token and no stop string, so every response would be cut off at `max_tokens`.
+    """
+    below = model_below(path)
+    try:
+        configured = GenerationConfig.from_pretrained(below)
+    except OSError:  # as in transformers: a model may have none
+        configured = GenerationConfig.from_model_config(load_config(path, trust_remote_code=trust_remote_code))
+    stops = find_stops(tokenizer, settings, generation_config=configured)
+    if not stops.tokens and not stops.searched:
+        raise BadInputError(
+            f"{path}: neither its tokenizer nor its generation config has an end token, so no response would end before "
+            "max_tokens; name it as eos_token in tokenizer_config.json, or set generation.stop"
         )
 
 

@@ -15,7 +15,7 @@ from longform.training.self_check import check_architecture, check_training_forw
 from longform.writers import self_check
 from longform.writers.loading import load_model
 from longform.writers.rope import settle_rope
-from longform.writers.self_check import check_context, check_generation, check_saving, check_switches
+from longform.writers.self_check import check_context, check_generation, check_saving, check_stops, check_switches
 from longform.writers.settings import GenerationSettings
 from longform.writers.small_model import SWITCH, small_model, switch_positions
 
@@ -94,6 +94,20 @@ def test_prompt_and_response_have_to_fit_the_context():
     check_context(config, path="m", settings=GenerationSettings(max_tokens=60), longest_prompt=40)
     with pytest.raises(BadInputError, match=r"do not fit into its context of 100 tokens; set .* to at most 59"):
         check_context(config, path="m", settings=GenerationSettings(max_tokens=60), longest_prompt=41)
+
+
+def test_a_policy_whose_responses_never_end_is_refused_unless_a_string_or_tag_ends_them(tmp_path):
+    save_model(tmp_path)
+    tokenizer = build_tokenizer()
+    tokenizer.eos_token = None
+    check_stops(tokenizer, path=str(tmp_path), settings=SETTINGS)  # the generation config has one
+    for name in ("config.json", "generation_config.json"):
+        content = json.loads((tmp_path / name).read_text()) | {"eos_token_id": None}
+        (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(BadInputError, match=r"neither its tokenizer nor .* has an end token.* or set generation\.stop"):
+        check_stops(tokenizer, path=str(tmp_path), settings=SETTINGS)
+    for ends in ({"stop": ["bad"]}, {"think": "on"}):
+        check_stops(tokenizer, path=str(tmp_path), settings=SETTINGS.model_copy(update=ends))
 
 
 def test_rope_that_depends_on_length_is_refused_only_where_a_text_can_pass_the_switch():

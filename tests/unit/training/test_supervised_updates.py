@@ -217,9 +217,8 @@ def test_the_best_weights_are_kept_and_a_stage_that_gets_worse_ends_early(tokeni
     settings = SftSettings(steps=40, batch_size=8, lr=5e-3, warmup_steps=0)
     model = build_model(tokenizer, seed=0)
     watched = StageValidation(share=0.5, every=3, patience=2)
-    trained = fine_tune(
-        model, tokenizer, training, settings, run(checkpoints=tmp_path, validation=watched), validation=validation
-    )
+    own = run(checkpoints=tmp_path, checkpoint_every=3, validation=watched)
+    trained = fine_tune(model, tokenizer, training, settings, own, validation=validation)
     losses = [it.loss for it in trained.report.validations]
     best = losses.index(min(losses))
     assert len(losses) == best + 3, "it ends two validations after the best"
@@ -228,6 +227,10 @@ def test_the_best_weights_are_kept_and_a_stage_that_gets_worse_ends_early(tokeni
     kept = load_file(tmp_path / f"checkpoint-{trained.report.best_step}" / "model.safetensors")
     state = trained.model.state_dict()
     assert all(kept[name].equal(state[name]) for name in kept)
+    model = build_model(tokenizer, seed=1)
+    again = fine_tune(model, tokenizer, training, settings, own, validation=validation)
+    assert again.report.validations == trained.report.validations, "killed after its last update, it ends there again"
+    assert all(kept[name].equal(value) for name, value in again.model.state_dict().items() if name in kept)
 
 
 def test_the_validation_loss_is_a_mean_over_all_tokens_however_they_are_batched(tokenizer):

@@ -87,8 +87,10 @@ class Checkpoints(TrainerCallback):
         worse = len(losses) - 1 - losses.index(min(losses))
         if worse == 0:
             control.should_save = True
-        if self._validation is not None and worse == self._validation.patience:
+        patience = None if self._validation is None else self._validation.patience
+        if patience is not None and worse >= patience:
             control.should_training_stop = True
+            control.should_save = False  # a stage resumed from here would go on
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002, D102
         args.distributed_state.wait_for_everyone()

@@ -82,7 +82,7 @@ def prepare_rows(recipe: SftRecipe) -> SftRows:
         validation and encode(validation),
         len(training.rows),
         training.left_out + encoded.left_out,
-        shuffle="text" not in training.rows[0],
+        shuffle=any("text" not in row for row in training.rows),
     )
 
 
