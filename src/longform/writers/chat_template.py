@@ -36,7 +36,7 @@ def render_chat(
     name: str,
     generation_prompt: bool = True,
     kwargs: Mapping[str, Any] | None = None,
-    remedy: str = "change the messages, or set generation.chat_template: off",
+    remedy: str = "change the messages, or set generation.chat_template: off (--chat-template off)",
 ) -> str:
     """The text of a conversation, without tokenizing it.
 

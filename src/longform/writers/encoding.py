@@ -42,7 +42,7 @@ def _check_turns(
             roles,
             name=f"prompt {id_}",
             kwargs=settings.chat_template_kwargs,
-            remedy="change the messages or the template, or set generation.chat_template: off",
+            remedy="change the messages or the template, or set generation.chat_template: off (--chat-template off)",
         )
 
 

@@ -33,9 +33,13 @@ def check_writer(writer: str, local: LocalOptions) -> None:
                 f"--engine {local.engine}: only valid for a local model, but {writer} is a name in models.yaml"
             )
         return
-    policies = sorted(str(folder) for folder in Path(writer).glob("**/policy") if is_model_folder(str(folder)))
-    hint = f"; did you mean {policies[-1]}?" if policies else ""
-    raise BadInputError(f"--writer {writer}: not a model folder{hint}")
+    raise BadInputError(f"--writer {writer}: not a model folder{_hint_policy(writer)}")
+
+
+def _hint_policy(folder: str) -> str:
+    """Name the latest policy of a run that is given where a model is needed."""
+    policies = sorted(str(it) for it in Path(folder).glob("**/policy") if is_model_folder(str(it)))
+    return f"; did you mean {policies[-1]}?" if policies else ""
 
 
 def writer_name(path: str) -> str:
@@ -129,8 +133,10 @@ def check_model_path(path: str) -> None:
     Raises:
         BadInputError: it looks like a local path and is not a model folder, or it holds adapters without their base model.
     """
+    if not path:
+        raise BadInputError("the path of the model (policy or base) is empty; name a folder or a hub id")
     if _looks_local(path) and not is_model_folder(path):
-        raise BadInputError(f"{path}: not a model folder (it has no config.json)")
+        raise BadInputError(f"{path}: not a model folder (it has no config.json){_hint_policy(path)}")
     below = model_below(path)
     if _looks_local(below) and not is_model_folder(below):
         raise BadInputError(

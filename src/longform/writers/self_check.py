@@ -93,9 +93,13 @@ def check_context(config: Any, *, path: str, settings: GenerationSettings, longe
     """
     context = context_length(config)
     if context is not None and longest_prompt + settings.max_tokens > context:
+        room = context - longest_prompt
+        remedy = (
+            f"set max_tokens to at most {room}" if room > 0 else "use shorter prompts, or a model with a longer context"
+        )
         raise BadInputError(
             f"{path}: a prompt of {longest_prompt} tokens and a response of max_tokens {settings.max_tokens} do not fit "
-            f"into its context of {context} tokens; set max_tokens to at most {max(context - longest_prompt, 0)}"
+            f"into its context of {context} tokens; {remedy}"
         )
 
 

@@ -94,6 +94,8 @@ def test_prompt_and_response_have_to_fit_the_context():
     check_context(config, path="m", settings=GenerationSettings(max_tokens=60), longest_prompt=40)
     with pytest.raises(BadInputError, match=r"do not fit into its context of 100 tokens; set .* to at most 59"):
         check_context(config, path="m", settings=GenerationSettings(max_tokens=60), longest_prompt=41)
+    with pytest.raises(BadInputError, match=r"context of 100 tokens; use shorter prompts"):
+        check_context(config, path="m", settings=GenerationSettings(max_tokens=60), longest_prompt=100)
 
 
 def test_a_policy_whose_responses_never_end_is_refused_unless_a_string_or_tag_ends_them(tmp_path):

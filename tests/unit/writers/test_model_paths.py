@@ -52,6 +52,10 @@ def test_a_writer_that_is_no_model_is_refused_with_what_was_meant(tmp_path):
         last = folder(run / "checkpoints" / f"step-{step:06d}" / "policy")
     with pytest.raises(BadInputError, match=rf"^--writer {run}: not a model folder; did you mean {last}\?$"):
         check_writer(str(run), local)
+    with pytest.raises(BadInputError, match=rf"^{run}: not a model folder \(.*\); did you mean {last}\?$"):
+        check_model_path(str(run))
+    with pytest.raises(BadInputError, match="is empty; name a folder or a hub id"):
+        check_model_path("")
 
 
 @pytest.mark.parametrize(

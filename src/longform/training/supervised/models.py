@@ -1,5 +1,6 @@
 """Models of the supervised stages: loaded in the precision of the recipe, with adapters (LoRA) if it asks for them."""
 
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,6 +64,8 @@ def add_adapters(model: Any, lora: LoraSettings, *, path: str, task: TaskType, s
         task: Kind of model.
         seed: Seed of the adapters' initial weights.
     """
+    # When adapters on adapters are saved, peft looks for the vocabulary of a config.json beside the lower ones.
+    warnings.filterwarnings("ignore", message="Could not find a config file in")
     torch.manual_seed(seed)
     config = LoraConfig(
         task_type=task,

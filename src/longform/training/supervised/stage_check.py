@@ -34,7 +34,10 @@ def check_stage_model(recipe: SupervisedRecipe, model: str, *, longest: int, has
         check_causal(config, path=model)
     context = context_length(config)
     if context is not None and longest > context:
-        raise BadInputError(f"settings.max_tokens: {longest} is more than the context of {model} ({context} tokens)")
+        raise BadInputError(
+            f"settings.max_tokens: {longest} is more than the context of {model} ({context} tokens); set it to {context} at "
+            "most"
+        )
 
 
 def check_stage_memory(
