@@ -25,6 +25,7 @@ from transformers.models.llama.modeling_llama import (
     LlamaForCausalLM,
     LlamaForSequenceClassification,
     LlamaForTokenClassification,
+    LlamaModel,
 )
 from transformers.models.mamba.configuration_mamba import MambaConfig
 from transformers.models.mamba.modeling_mamba import MambaForCausalLM
@@ -62,6 +63,7 @@ __all__ = [
     "LlamaForCausalLM",
     "LlamaForSequenceClassification",
     "LlamaForTokenClassification",
+    "LlamaModel",
     "LogitsProcessor",
     "Mamba2Config",
     "MambaConfig",
