@@ -79,12 +79,12 @@ def measure_method(
         compared: Each group; None for one that the method cannot compare. At least one is not.
         bootstrap: Settings of the intervals.
     """
-    groups = [it for it in compared if it is not None]
+    groups = [group for group in compared if group is not None]
     decided = [(value, it.prompt) for it in groups for value in decisions(it.people, it.runs[0]) if value is not None]
     undecided = [
-        (float(value is None), it.prompt)
-        for it in groups
-        for value in decisions(_without(it.people, it.anchors), it.runs[0])
+        (float(value is None), group.prompt)
+        for group in groups
+        for value in decisions(_without(group.people, group.anchors), group.runs[0])
     ]
     differing = [
         (float(one != other), it.prompt)
@@ -109,7 +109,7 @@ def measure_method(
         sum(it.calls[0] for it in groups) / len(groups),
         None if cost is None else cost / len(groups),
         cost / correct if cost is not None and correct else None,
-        sum(len(it.people) - len(it.anchors) for it in groups) / len(groups),
+        sum(len(group.people) - len(group.anchors) for group in groups) / len(groups),
     )
 
 

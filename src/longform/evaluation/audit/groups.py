@@ -111,7 +111,7 @@ def audit_groups(
         )
     methods, notes = list(methods), []
     if "anchors" in methods and (problem := _too_few_for_anchors(groups, anchors)):
-        if not any(len(it.scored) >= scores_needed(anchors) for it in groups):
+        if not any(len(group.scored) >= scores_needed(anchors) for group in groups):
             methods.remove("anchors")
         if not methods:
             raise BadInputError(f"--by anchors: {problem}")
@@ -119,7 +119,7 @@ def audit_groups(
     scores = scores_on_record(out, groups)
     for name in judges:  # check all judges before the first call
         RecordedCalls(out, models, name, budget=budget).log.close()
-    questions = sum(_max_questions(by, it, samples, anchors, position) for by in methods for it in groups)
+    questions = sum(_max_questions(by, group, samples, anchors, position) for by in methods for group in groups)
     on_plan(
         f"{len(judges)} {'judges get' if len(judges) > 1 else 'judge gets'} at most {questions * (1 + repeats)} questions "
         "each; recorded answers are not requested again"
@@ -150,8 +150,8 @@ def audit_groups(
 def _too_few_for_anchors(groups: Sequence[ScoredGroup], width: int) -> str:
     """Why some or all groups cannot be compared by `anchors`; empty if all can."""
     needed = scores_needed(width)
-    counts = [len(it.scored) for it in groups]
-    few = sum(it < needed for it in counts)
+    counts = [len(group.scored) for group in groups]
+    few = sum(count < needed for count in counts)
     why = f"a group needs at least {needed} texts with scores, {needed - 2} to compare with and 2 to be compared"
     if few == len(groups):
         return f"not measured: {why}; {'pairs have 2' if max(counts) == 2 else f'the largest here has {max(counts)}'}"
@@ -200,10 +200,10 @@ class _GroupScorer:
         results = [await self._score(reward, group, anchors, run=run) for run in range(runs)]
         return ComparedGroup(
             group.request.request,
-            [it.score for it in group.responses],
-            [[it.score for it in run] for run in results],
-            [len({call for it in run for call in it.calls}) for run in results],
-            [total_cost(it.cost for it in run) for run in results],
+            [response.score for response in group.responses],
+            [[result.score for result in run] for run in results],
+            [len({call for result in run for call in result.calls}) for run in results],
+            [total_cost(result.cost for result in run) for run in results],
             self._leads.get(group.id, []),
             anchors,
         )
